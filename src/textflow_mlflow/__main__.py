@@ -1,0 +1,5 @@
+"""`python -m textflow_mlflow` is the `textflow-mlflow` command."""
+
+from .cli import main
+
+main()
