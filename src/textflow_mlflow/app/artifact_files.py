@@ -60,9 +60,9 @@ class ArtifactFiles:
             return None
         from mlflow.utils.mime_type_utils import _guess_mime_type
 
-        return LargeFileResponse(
-            found, filename=found.name, media_type=_guess_mime_type(path), stat_result=found.stat()
-        )
+        # Given as a header, since Starlette would add a charset to a media type.
+        headers = {"Content-Type": _guess_mime_type(path)}
+        return LargeFileResponse(found, headers=headers, filename=found.name, stat_result=found.stat())
 
     def _target(self, path: str) -> Path | None:
         """Where to put an upload: a free name or a file, below nothing but folders."""
