@@ -89,13 +89,7 @@ def serve(tmp_path):
 @pytest.fixture
 def variables(request, postgres, bucket_url):
     """`sqlite` is the default: SQLite and a folder. `postgresql` is PostgreSQL and a bucket."""
-    if request.param == "sqlite":
-        return {}
-    return {
-        "MLFLOW_BACKEND_STORE_URI": postgres.new_database(),
-        "MLFLOW_ARTIFACTS_DESTINATION": f"{running.new_bucket(bucket_url)}/team",
-        "STORAGE_EMULATOR_HOST": bucket_url,
-    }
+    return {} if request.param == "sqlite" else running.new_stores(postgres, bucket_url)
 
 
 both_stores = pytest.mark.parametrize("variables", ["sqlite", "postgresql"], indirect=True)

@@ -32,6 +32,12 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
+def peak_memory_bytes(pid: int) -> int:
+    """The most that a process has had in memory, from Linux's own account."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
 def plain_environ() -> dict[str, str]:
     """This process's environment without anything that a server would read."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "STORAGE_", "GOOGLE_"))}
@@ -116,7 +122,7 @@ class PostgreSQL:
     """A PostgreSQL on TCP, whose user has a password that URIs stumble over."""
 
     port: int
-    password: str = "p@ss:w/o%r#d?"  # noqa: S105
+    password: str = "p@ss:w/o%r#d?"
 
     def connect(self, database: str):
         """A connection that commits at once."""
@@ -151,11 +157,9 @@ def postgresql(folder: Path) -> Iterator[PostgreSQL]:
     if user:
         for path in (installed, *installed.rglob("*")):
             shutil.chown(path, user)
-    subprocess.run(
-        [programs / "initdb", "-D", data, "-U", "mlflow", "--pwfile", password, "-A", "scram-sha-256"]
-        + ["--encoding=utf8", "--no-sync"],
-        check=True, user=user, cwd="/", stdout=subprocess.DEVNULL,
-    )  # fmt: skip
+    how = ["-U", "mlflow", "--pwfile", password, "-A", "scram-sha-256", "--encoding=utf8", "--no-sync"]
+    initdb = [programs / "initdb", "-D", data, *how]
+    subprocess.run(initdb, check=True, user=user, cwd="/", stdout=subprocess.DEVNULL)
     options = ["-h", "127.0.0.1", "-p", str(found.port), "-k", "", "-c", "max_connections=200"]
     with (folder / "postgresql.log").open("wb") as log:
         process = subprocess.Popen(
@@ -186,3 +190,12 @@ def new_bucket(url: str) -> str:
     name = f"b{secrets.token_hex(6)}"
     httpx.post(f"{url}/storage/v1/b", json={"name": name}).raise_for_status()
     return f"gs://{name}"
+
+
+def new_stores(postgres: PostgreSQL, bucket_url: str) -> dict[str, str]:
+    """The variables of an empty database and an empty bucket."""
+    return {
+        "MLFLOW_BACKEND_STORE_URI": postgres.new_database(),
+        "MLFLOW_ARTIFACTS_DESTINATION": f"{new_bucket(bucket_url)}/team",
+        "STORAGE_EMULATOR_HOST": bucket_url,
+    }

@@ -5,13 +5,19 @@ import logging
 import os
 import sys
 import tempfile
-from typing import IO
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import IO, TYPE_CHECKING
 
 from a2wsgi import WSGIMiddleware
 from anyio import to_thread
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..settings import Settings
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 logger = logging.getLogger(__name__)
 
@@ -54,17 +60,18 @@ class MlflowApp:
         requests, artifacts = await asyncio.shield(self._apps)
         app = artifacts if "artifact" in scope["path"] else requests
         with tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES) as body:
-            if await _read_body(receive, body):
-                await app(scope, _replay(body), send)
+            size = await _read_body(receive, body)
+            if size is not None:
+                await app(_with_length(scope, size), _replay(body), send)
 
 
-async def _read_body(receive: Receive, body: IO[bytes]) -> bool:
-    """Copy the request's body; False when the client went away before its end."""
+async def _read_body(receive: Receive, body: IO[bytes]) -> int | None:
+    """Copy the request's body and return its length; None when the client went away before its end."""
     size = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
-            return False
+            return None
         chunk = message.get("body", b"")
         size += len(chunk)
         if size <= _MEMORY_BYTES:
@@ -73,7 +80,16 @@ async def _read_body(receive: Receive, body: IO[bytes]) -> bool:
             await to_thread.run_sync(body.write, chunk)
         if not message.get("more_body", False):
             body.seek(0)
-            return True
+            return size
+
+
+def _with_length(scope: Scope, size: int) -> Scope:
+    """The request with its body's length, without which Flask takes a chunked body for an empty one."""
+    headers = MutableHeaders(raw=list(scope["headers"]))
+    if "transfer-encoding" in headers:
+        del headers["transfer-encoding"]
+        headers["content-length"] = str(size)
+    return {**scope, "headers": headers.raw}
 
 
 def _replay(body: IO[bytes]) -> Receive:
@@ -101,10 +117,33 @@ def environment(settings: Settings) -> dict[str, str]:
 
 def _load(settings: Settings) -> tuple[ASGIApp, ASGIApp]:
     os.environ.update(environment(settings))
+    warnings.filterwarnings("ignore", category=FutureWarning, module="google.api_core")
     from mlflow.server import app, handlers
 
     if not settings.artifacts_only:
         handlers.initialize_backend_stores(
             settings.backend_store_uri, settings.registry_store_uri, settings.default_artifact_root
         )
-    return WSGIMiddleware(app, workers=_REQUEST_THREADS), WSGIMiddleware(app, workers=_ARTIFACT_THREADS)
+    wsgi = _in_large_pieces(app)
+    return WSGIMiddleware(wsgi, workers=_REQUEST_THREADS), WSGIMiddleware(wsgi, workers=_ARTIFACT_THREADS)
+
+
+def _in_large_pieces(app: "WSGIApplication") -> "WSGIApplication":
+    """Join an answer's pieces, each of which costs a change of threads; MLflow sends files by the line."""
+    from werkzeug.wsgi import ClosingIterator
+
+    def wrapped(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
+        pieces = app(environ, start_response)
+        return ClosingIterator(_joined(pieces), getattr(pieces, "close", None))
+
+    return wrapped
+
+
+def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    waiting = bytearray()
+    for piece in pieces:
+        waiting += piece
+        if len(waiting) >= _CHUNK_BYTES:
+            yield bytes(waiting)
+            waiting.clear()
+    yield bytes(waiting)
