@@ -180,7 +180,10 @@ def test_stock_in_the_image_serves_the_same_workflow():
 def test_nothing_is_left_that_a_server_does_not_need():
     """No pip, compiler or git; no source maps; no setuid file of ours; nothing from Debian added."""
     found = run(
-        IMAGE, "sh", "-c", "command -v pip pip3 gcc cc git curl wget; find / -name '*.js.map' 2>/dev/null; true"
+        IMAGE,
+        "sh",
+        "-c",
+        "command -v pip pip3 gcc cc git curl wget; find / -name '*.js.map' 2>/dev/null; true",
     )
     writable = run(IMAGE, "sh", "-c", "find /opt /usr/local -writable ! -type l 2>/dev/null; true")
 
