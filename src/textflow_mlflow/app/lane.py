@@ -1,11 +1,19 @@
 """The fast lane: requests answered without MLflow's app, which gets every other, untouched."""
 
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from ..settings import Settings
 from .artifact_files import ArtifactFiles
 from .mlflow_app import MlflowApp
+
+# What MLflow 3's log_model asks for first; its client shows the message of the answer.
+_LOGGED_MODELS = "/api/2.0/mlflow/logged-models"
+_NO_LOGGED_MODELS = {
+    "error_code": "ENDPOINT_NOT_FOUND",
+    "message": "This server is MLflow 2.17.1, which has no logged models. "
+    "To log a model use an MLflow 2 client: pip install 'mlflow>=2.17,<3'",
+}
 
 
 class Lane:
@@ -22,6 +30,8 @@ class Lane:
             await self._live(receive, send)
         elif scope["type"] == "http" and scope["path"] in self.health_paths:
             await self._health()(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"].startswith(_LOGGED_MODELS):
+            await JSONResponse(_NO_LOGGED_MODELS, 404)(scope, receive, send)
         elif scope["type"] == "http":
             answer = await self.files.answer(scope, receive) if self.files else None
             await (answer or self.mlflow)(scope, receive, send)

@@ -1,0 +1,1 @@
+"""Measurements that anyone can repeat, each beside stock MLflow in the same run."""
