@@ -21,7 +21,7 @@ from tests import running
 RESULTS = Path(__file__).parent / "results"
 NAIVE = """
 FROM python:3.11-slim
-RUN pip install --no-cache-dir mlflow==2.17.1 'sqlalchemy<2.1' 'protobuf<6' psycopg2-binary 'google-cloud-storage<3'
+RUN pip install --no-cache-dir mlflow==2.17.1 'sqlalchemy<2.1' psycopg2-binary 'google-cloud-storage<3'
 CMD ["mlflow", "server", "--host", "0.0.0.0"]
 """
 OURS = "ours"

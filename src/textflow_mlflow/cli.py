@@ -12,6 +12,7 @@ import click
 from . import __version__, errors
 from . import settings as settings_module
 from .errors import Problem, UserError
+from .parsers import yes_or_no
 from .settings import VARIABLES, Reading, Variable
 
 _EXIT_STATUS = "Exit status: 0 success, " + ", ".join(
@@ -55,7 +56,7 @@ def setting_flags(command: Callable[..., Any]) -> Callable[..., Any]:
 def _option(variable: Variable) -> Callable[..., Any]:
     names = (*variable.flags, variable.field)
     text = f"{variable.help} [{variable.name}]"
-    if variable.parse is settings_module.yes_or_no:
+    if variable.parse is yes_or_no:
         return click.option(*names, is_flag=True, default=None, help=text)
     return click.option(*names, default=None, metavar="VALUE", help=text)
 
