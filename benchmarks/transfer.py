@@ -1,4 +1,4 @@
-"""How fast a large artifact goes up and comes down, beside `mlflow server`: `python -m benchmarks.transfer`."""
+"""How fast a large artifact goes up and comes down, beside stock: `python -m benchmarks.transfer`."""
 
 import hashlib
 import os
