@@ -72,8 +72,8 @@ def postgres(common_folder):
 
 
 @pytest.fixture(scope="session")
-def bucket_url():
-    with running.bucket_server() as url:
+def bucket_url(tmp_path_factory):
+    with running.bucket_server(tmp_path_factory.mktemp("bucket")) as url:
         yield url
 
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import make_url
 
 from textflow_mlflow.errors import EXIT_SETTINGS, UserError
-from textflow_mlflow.settings import VARIABLES, read
+from textflow_mlflow.settings import VARIABLES, near_misses, read
 from textflow_mlflow.uris import database_uri, masked
 
 PASSWORD = "p@ss:w/o%r#d?"
@@ -22,7 +22,7 @@ def facts(environ, flags=None) -> list[str]:
 
 
 def warned(environ) -> list[str]:
-    return [f"{fact}: {remedy}" for fact, remedy in read(environ).warnings]
+    return [f"{fact}: {remedy}" for fact, remedy in near_misses(environ) + read(environ).warnings]
 
 
 def test_the_defaults_are_the_documented_ones():

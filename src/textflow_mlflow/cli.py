@@ -64,6 +64,9 @@ def _option(variable: Variable) -> Callable[..., Any]:
 def read_settings(flags: dict[str, Any]) -> Reading:
     """The settings in force; warnings go to stderr."""
     given = {field: str(value) for field, value in flags.items() if value is not None}
+    # First, as a misspelt name often explains the errors that follow.
+    for problem in settings_module.near_misses(os.environ):
+        say_problem("warning", problem)
     reading = settings_module.read(os.environ, given)
     for problem in reading.warnings:
         say_problem("warning", problem)

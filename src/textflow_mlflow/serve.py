@@ -117,7 +117,7 @@ class Server(uvicorn.Server):
         began = time.monotonic()
         await super().shutdown(sockets)
         grace = self.config.timeout_graceful_shutdown or 0
-        if self.server_state.tasks and time.monotonic() - began >= grace:
+        if time.monotonic() - began >= grace:
             logging.getLogger(__name__).error("cut off requests that took longer than %d s", grace)
             logging.shutdown()
             os._exit(0)

@@ -254,11 +254,11 @@ def read(environ: Mapping[str, str], flags: Mapping[str, str] | None = None) -> 
     if problems:
         raise UserError(*problems, exit_code=EXIT_SETTINGS)
     settings = Settings(**parsed)
-    return Reading(settings, list(values.values()), near_misses(environ) + _doubts(settings))
+    return Reading(settings, list(values.values()), _doubts(settings))
 
 
 def _found(variable: Variable, environ: Mapping[str, str], flags: Mapping[str, str]) -> Value:
-    if variable.field in flags:
+    if flags.get(variable.field):
         return Value(variable, flags[variable.field], f"flag {variable.flags[0].partition('/')[0]}")
     text = environ.get(variable.name, "")
     path = environ.get(variable.file_name, "") if variable.file_name else ""

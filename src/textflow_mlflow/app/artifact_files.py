@@ -2,20 +2,17 @@
 
 import errno
 import os
-import re
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 from anyio import to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
-# MLflow decodes a path again and reads schemes and queries out of it (mlflow/utils/uri.py,
-# `validate_path_is_safe`), so a name with any of these is left to it.
-_UNUSUAL = re.compile(r"[%#?\\:;\x00-\x1f\x7f]")
 _BUFFER_BYTES = 1 << 20
 UPLOADS = ".uploads"
 
@@ -29,40 +26,25 @@ class LargeFileResponse(FileResponse):
 
 
 class ArtifactFiles:
-    """Answers GET and PUT of /mlflow-artifacts/artifacts/PATH for an artifact `folder`."""
+    """Answers GET and PUT of one artifact of an artifact `folder`."""
 
-    def __init__(self, folder: Path, prefix: str):
+    def __init__(self, folder: Path):
         self.folder = folder
-        route = "2.0/mlflow-artifacts/artifacts/"
-        self.routes = (f"/api/{route}", f"{prefix}/ajax-api/{route}")
 
-    async def answer(self, scope: Scope, receive: Receive) -> Answer | None:
-        """The response, an ASGI app; None where MLflow should answer, with nothing changed."""
-        method = scope["method"]
-        path = self._artifact_path(scope["path"]) if method in ("GET", "PUT") else None
-        if path is None:
-            return None
-        if method == "GET":
-            return await to_thread.run_sync(self._file, path)
+    async def fetch(self, path: str) -> Answer | None:
+        """The artifact; None where there is none, for MLflow to say so."""
+        return await to_thread.run_sync(self._file, path)
+
+    async def store(self, path: str, request: Request) -> Answer | None:
+        """Store the body under `path` when all of it is there; None where MLflow must say why not."""
         target = await to_thread.run_sync(self._target, path)
-        return await self._store(target, Request(scope, receive)) if target else None
-
-    def _artifact_path(self, url_path: str) -> str | None:
-        for route in self.routes:
-            path = url_path.removeprefix(route)
-            if path is not url_path and _is_plain(path):
-                return path
-        return None
+        return await self._store(target, request) if target else None
 
     def _file(self, path: str) -> LargeFileResponse | None:
         found = self.folder / path
         if not found.is_file() or not self._is_inside(found):
             return None
-        from mlflow.utils.mime_type_utils import _guess_mime_type
-
-        # Given as a header, since Starlette would add a charset to a media type.
-        headers = {"Content-Type": _guess_mime_type(path)}
-        return LargeFileResponse(found, headers=headers, filename=found.name, stat_result=found.stat())
+        return LargeFileResponse(found, headers=artifact_headers(path), stat_result=found.stat())
 
     def _target(self, path: str) -> Path | None:
         """Where to put an upload: a free name or a file, below nothing but folders."""
@@ -83,7 +65,7 @@ class ArtifactFiles:
                 await to_thread.run_sync(_sync, file)
             await to_thread.run_sync(_put_in_place, upload, target)
         except ClientDisconnect:
-            return _no_answer
+            return no_answer
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
@@ -93,13 +75,17 @@ class ArtifactFiles:
         return JSONResponse({})
 
 
-def _is_plain(path: str) -> bool:
-    segments = path.split("/")
-    return (
-        not _UNUSUAL.search(path)
-        and all(segment not in ("", ".", "..") and len(os.fsencode(segment)) <= 255 for segment in segments)
-        and segments[0] != UPLOADS
-    )
+def artifact_headers(path: str) -> dict[str, str]:
+    """Type and name as MLflow gives them, the name by RFC 6266 where it is not plain ASCII.
+
+    As headers, since Starlette would add a charset to a media type.
+    """
+    from mlflow.utils.mime_type_utils import _guess_mime_type
+
+    name = path.rpartition("/")[2]
+    quoted = quote(name)
+    named = f'filename="{name}"' if quoted == name else f"filename*=utf-8''{quoted}"
+    return {"Content-Type": _guess_mime_type(path), "Content-Disposition": f"attachment; {named}"}
 
 
 async def _write_body(request: Request, file: IO[bytes]) -> None:
@@ -133,5 +119,5 @@ def _no_space() -> Response:
     return JSONResponse(body, 507, headers={"Connection": "close"})
 
 
-async def _no_answer(scope: Scope, receive: Receive, send: Send) -> None:
+async def no_answer(scope: Scope, receive: Receive, send: Send) -> None:
     """For a client that has gone."""

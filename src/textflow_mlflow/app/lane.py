@@ -1,12 +1,21 @@
 """The fast lane: requests answered without MLflow's app, which gets every other, untouched."""
 
+import os
+import re
+
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from ..settings import Settings
-from .artifact_files import ArtifactFiles
+from .artifact_bucket import ArtifactBucket
+from .artifact_files import UPLOADS, Answer, ArtifactFiles
 from .mlflow_app import MlflowApp
 
+_ARTIFACTS = "2.0/mlflow-artifacts/artifacts/"
+# MLflow decodes a path again and reads schemes and queries out of it (mlflow/utils/uri.py,
+# `validate_path_is_safe`), so a name with any of these is left to it.
+_UNUSUAL = re.compile(r"[%#?\\:;\x00-\x1f\x7f]")
 # What MLflow 3's log_model asks for first; its client shows the message of the answer.
 _LOGGED_MODELS = "/api/2.0/mlflow/logged-models"
 _NO_LOGGED_MODELS = {
@@ -21,9 +30,9 @@ class Lane:
 
     def __init__(self, settings: Settings, mlflow: MlflowApp):
         self.mlflow = mlflow
-        folder = settings.artifacts_folder
-        self.files = ArtifactFiles(folder, settings.static_prefix or "") if folder else None
-        self.health_paths = {"/health", f"{settings.static_prefix or ''}/health"}
+        self.artifacts = _artifacts(settings)
+        self.prefix = settings.static_prefix or ""
+        self.health_paths = {"/health", f"{self.prefix}/health"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -33,8 +42,17 @@ class Lane:
         elif scope["type"] == "http" and scope["path"].startswith(_LOGGED_MODELS):
             await JSONResponse(_NO_LOGGED_MODELS, 404)(scope, receive, send)
         elif scope["type"] == "http":
-            answer = await self.files.answer(scope, receive) if self.files else None
-            await (answer or self.mlflow)(scope, receive, send)
+            await (await self._artifact(scope, receive) or self.mlflow)(scope, receive, send)
+
+    async def _artifact(self, scope: Scope, receive: Receive) -> Answer | None:
+        """The answer to GET or PUT of an artifact; None for every other request, and where MLflow should."""
+        path = artifact_path(scope["path"], self.prefix)
+        if path is None or self.artifacts is None or scope["method"] not in ("GET", "PUT"):
+            return None
+        await self.mlflow.loaded()
+        if scope["method"] == "GET":
+            return await self.artifacts.fetch(path)
+        return await self.artifacts.store(path, Request(scope, receive))
 
     def _health(self) -> PlainTextResponse:
         """Stock's answer, at once, while MLflow is still being imported too."""
@@ -49,3 +67,27 @@ class Lane:
         await receive()
         self.mlflow.stop()
         await send({"type": "lifespan.shutdown.complete"})
+
+
+def _artifacts(settings: Settings) -> ArtifactFiles | ArtifactBucket | None:
+    if settings.artifacts_folder:
+        return ArtifactFiles(settings.artifacts_folder)
+    return ArtifactBucket() if settings.serve_artifacts else None
+
+
+def artifact_path(url_path: str, prefix: str) -> str | None:
+    """`0/RUN/artifacts/a.txt` of the URL of that artifact; None for another URL or an unusual path."""
+    for start in (f"/api/{_ARTIFACTS}", f"{prefix}/ajax-api/{_ARTIFACTS}"):
+        path = url_path.removeprefix(start)
+        if path is not url_path and _is_plain(path):
+            return path
+    return None
+
+
+def _is_plain(path: str) -> bool:
+    segments = path.split("/")
+    return (
+        not _UNUSUAL.search(path)
+        and all(segment not in ("", ".", "..") and len(os.fsencode(segment)) <= 255 for segment in segments)
+        and segments[0] != UPLOADS
+    )

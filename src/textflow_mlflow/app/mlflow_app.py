@@ -54,10 +54,14 @@ class MlflowApp:
             for engine in store.SqlAlchemyStore._db_uri_sql_alchemy_engine_map.values():
                 engine.dispose()
 
+    async def loaded(self) -> tuple[ASGIApp, ASGIApp]:
+        """MLflow's app, twice: for small requests, and for artifacts. Waits for the import."""
+        assert self._apps is not None, "start() was not called"  # noqa: S101
+        return await asyncio.shield(self._apps)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request. The body is read before a thread is taken for it."""
-        assert self._apps is not None, "start() was not called"  # noqa: S101
-        requests, artifacts = await asyncio.shield(self._apps)
+        requests, artifacts = await self.loaded()
         app = artifacts if "artifact" in scope["path"] else requests
         with tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES) as body:
             size = await _read_body(receive, body)
