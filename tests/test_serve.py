@@ -3,14 +3,10 @@
 import concurrent.futures
 import json
 import os
-import secrets
-import signal
+import re
 import socket
-import sqlite3
 import subprocess
 import sys
-import threading
-import time
 from pathlib import Path
 
 import httpx
@@ -22,7 +18,6 @@ from textflow_mlflow.app.mlflow_app import environment
 from textflow_mlflow.settings import read
 
 from . import running
-from .conftest import both_stores
 
 FILES = "/api/2.0/mlflow-artifacts/artifacts"
 SECRET = "p@ss:w/o%r#d?"
@@ -30,7 +25,8 @@ SECRET = "p@ss:w/o%r#d?"
 
 def create_run(url: str) -> str:
     body = {"experiment_id": "0", "start_time": 1}
-    return httpx.post(f"{url}/api/2.0/mlflow/runs/create", json=body).json()["run"]["info"]["run_id"]
+    made = httpx.post(f"{url}/api/2.0/mlflow/runs/create", json=body, timeout=30)
+    return made.json()["run"]["info"]["run_id"]
 
 
 def run_to_end(variables, *arguments) -> subprocess.CompletedProcess:
@@ -116,65 +112,6 @@ def test_health_answers_before_mlflow_is_loaded(tmp_path):
         loaded = "mlflow.store.tracking.sqlalchemy_store" in server.log
 
         assert (200, "OK", False) == (answer.status_code, answer.text, loaded)
-
-
-@both_stores
-def test_requests_in_flight_are_finished_and_the_exit_is_clean(serve, variables):
-    """SIGTERM in the middle of an upload: it is stored whole, then the process exits 0."""
-    server = serve(variables)
-    content = secrets.token_bytes(300_000)
-    sent = threading.Event()
-
-    def slowly():
-        for start in range(0, len(content), 30_000):
-            yield content[start : start + 30_000]
-            sent.set()
-            time.sleep(0.1)
-
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        upload = pool.submit(httpx.put, f"{server.url}{FILES}/0/slow.bin", content=slowly(), timeout=30)
-        sent.wait()
-        status = server.stop()
-
-        assert (0, 200) == (status, upload.result().status_code)
-        assert "close" == upload.result().headers["connection"]
-    again = serve(variables)
-    assert content == httpx.get(f"{again.url}{FILES}/0/slow.bin").content
-
-
-def test_a_request_that_outlasts_the_grace_does_not_hold_the_stop(serve, tmp_path):
-    """An upload that stalls is cut off after MLFLOW_STOP_GRACE and leaves no file."""
-    server = serve({"MLFLOW_STOP_GRACE": "1"})
-    host, port = server.url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port))) as stalled:
-        stalled.sendall(
-            f"PUT {FILES}/0/cut.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\nhalf".encode()
-        )
-        running.wait_until(lambda: list((tmp_path / "artifacts" / ".uploads").iterdir()), "upload begun")
-
-        assert server.stop() == 0
-    assert [] == [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
-
-
-def test_ctrl_c_stops_it_as_cleanly(serve):
-    """SIGINT, as from a terminal: exit 0 and no traceback."""
-    server = serve()
-    server.process.send_signal(signal.SIGINT)
-
-    assert 0 == server.process.wait(30)
-    assert "Traceback" not in server.log
-
-
-def test_a_stop_leaves_one_whole_database_file(serve, tmp_path):
-    """The write-ahead log is emptied into the file, so that a copy of the file has every run."""
-    server = serve()
-    run_id = create_run(server.url)
-    server.stop()
-
-    assert {"mlflow.db", "mlflow.db.start"} == {path.name for path in (tmp_path / "db").iterdir()}
-    with sqlite3.connect(tmp_path / "db" / "mlflow.db") as database:
-        assert [(run_id,)] == database.execute("SELECT run_uuid FROM runs").fetchall()
-        assert ("wal",) == database.execute("PRAGMA journal_mode").fetchone()
 
 
 def test_sixteen_jobs_log_to_sqlite_without_an_error(serve):
@@ -349,6 +286,19 @@ def test_metrics_are_exposed_when_asked_for(serve, tmp_path):
     create_run(server.url)
 
     assert "mlflow_http_request_total" in httpx.get(f"{server.url}/metrics").text
+
+
+def test_the_uis_scripts_are_sent_compressed(serve):
+    """A third of the bytes, the same script."""
+    server = serve()
+    script = re.search(r'src="(static-files/[^"]+)"', httpx.get(server.url).text)[1]
+
+    plain = httpx.get(f"{server.url}/{script}", headers={"Accept-Encoding": "identity"})
+    packed = httpx.get(f"{server.url}/{script}", headers={"Accept-Encoding": "gzip"})
+
+    assert plain.content == packed.content
+    assert packed.num_bytes_downloaded < plain.num_bytes_downloaded / 2
+    assert "gzip" == packed.headers["content-encoding"]
 
 
 @pytest.mark.parametrize("hosts", [[], ["a", "b"], ["exa mple"], ["x/y"], ["a:port"]])

@@ -2,6 +2,7 @@
 
 import fcntl
 import logging
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import Enum
@@ -123,11 +124,14 @@ def _create(uri: str, default_artifact_root: str) -> None:
     level = logging.root.manager.disable
     # MLflow's alembic.ini prints a line for each of some forty migrations.
     logging.disable(logging.INFO)
+    # A stop waits: a database that is half-made no later start can use.
+    signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         SqlAlchemyStore(uri, default_artifact_root)
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         logging.disable(level)
 
 

@@ -64,3 +64,10 @@ def forget_uploads(folder: Path, older_than: float) -> None:
     for upload in folder.glob("*"):
         if upload.stat().st_mtime < older_than:
             upload.unlink(missing_ok=True)
+
+
+def forget_metrics(folder: Path) -> None:
+    """Remove the files of earlier processes, which prometheus-client would add to this one's for ever."""
+    for kind in ("counter", "gauge", "histogram", "summary"):
+        for file in folder.glob(f"{kind}_*.db"):
+            file.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -27,12 +28,17 @@ _DAY_SECONDS = 24 * 3600
 
 def prepare(settings: Settings, *, run_as: str | None, say: Say) -> None:
     """Folders, privileges, database. Raises UserError for what a person must put right."""
+    # As process 1 a signal without a handler would be ignored.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
     logging.config.dictConfig(logging_config(settings.logging_level))
     say(f"version {__version__}, MLflow 2.17.1")
     folders.make(settings.folders())
     if run_as and os.geteuid() == 0:
         folders.hand_over(settings.folders(), pwd.getpwnam(run_as))
     folders.check_writable(settings.folders())
+    if settings.expose_prometheus:
+        folders.forget_metrics(Path(settings.expose_prometheus))
     if folder := settings.artifacts_folder:
         folders.forget_uploads(folder / UPLOADS, older_than=time.time() - _DAY_SECONDS)
         say(f"artifacts in {folder}")
@@ -41,6 +47,10 @@ def prepare(settings: Settings, *, run_as: str | None, say: Say) -> None:
     if not settings.artifacts_only:
         for uri in dict.fromkeys([settings.backend_store_uri, settings.registry_store_uri]):
             say(f"database {masked(uri)} {database.ready(uri, settings.default_artifact_root)}")
+
+
+def _leave(*_: Any) -> None:
+    raise SystemExit(0)
 
 
 def process_count(settings: Settings) -> int:
@@ -55,14 +65,14 @@ def listen(settings: Settings, *, say: Say) -> None:
     config = uvicorn_config(settings)
     sock = bind(settings)
     say(f"listening on {address(settings)}")
-    # uvicorn raises the signal again after its clean stop; the exit status is 0 all the same.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    if config.workers > 1:
-        Multiprocess(config, sockets=[sock]).run()
-    else:
-        Server(config).run(sockets=[sock])
-    say("stopped")
+    try:
+        if config.workers > 1:
+            Multiprocess(config, sockets=[sock]).run()
+        else:
+            # After its clean stop uvicorn raises the signal again, and `_leave` makes an exit of it.
+            Server(config).run(sockets=[sock])
+    finally:
+        say("stopped")
 
 
 def address(settings: Settings) -> str:

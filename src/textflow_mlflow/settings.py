@@ -151,6 +151,7 @@ class Settings:
     expose_prometheus: str | None = env(
         "MLFLOW_EXPOSE_PROMETHEUS",
         "Folder for metrics files; set, it opens /metrics.",
+        parse=absolute_path,
         flags="--expose-prometheus",
     )
     gunicorn_opts: str | None = env(
@@ -208,7 +209,8 @@ class Settings:
         """The folders that must exist and be writable before the server starts."""
         databases = [] if self.artifacts_only else [self.backend_store_uri, self.registry_store_uri]
         files = [path.parent for uri in databases if (path := sqlite_path(uri))]
-        return list(dict.fromkeys([*files, *filter(None, [self.artifacts_folder])]))
+        metrics = Path(self.expose_prometheus) if self.expose_prometheus else None
+        return list(dict.fromkeys([*files, *filter(None, [self.artifacts_folder, metrics])]))
 
 
 def _variable(field: "dataclasses.Field[Any]") -> Variable:

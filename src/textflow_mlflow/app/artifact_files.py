@@ -109,6 +109,11 @@ def _sync(file: IO[bytes]) -> None:
 def _put_in_place(upload: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     upload.replace(target)
+    folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def _no_space() -> Response:

@@ -3,6 +3,7 @@
 import os
 import re
 
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import Receive, Scope, Send
@@ -30,6 +31,8 @@ class Lane:
 
     def __init__(self, settings: Settings, mlflow: MlflowApp):
         self.mlflow = mlflow
+        # The UI's scripts are 10 MB, which browsers then keep for four weeks.
+        self.compressed = GZipMiddleware(mlflow, compresslevel=5)
         self.artifacts = _artifacts(settings)
         self.prefix = settings.static_prefix or ""
         self.health_paths = {"/health", f"{self.prefix}/health"}
@@ -37,12 +40,22 @@ class Lane:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
-        elif scope["type"] == "http" and scope["path"] in self.health_paths:
-            await self._health()(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"].startswith(_LOGGED_MODELS):
-            await JSONResponse(_NO_LOGGED_MODELS, 404)(scope, receive, send)
         elif scope["type"] == "http":
-            await (await self._artifact(scope, receive) or self.mlflow)(scope, receive, send)
+            answer = await self._answer(scope, receive)
+            await answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        path = scope["path"]
+        if self.mlflow.failure:
+            return PlainTextResponse("MLflow cannot be loaded: see the server's log\n", 503)
+        if path in self.health_paths:
+            # Stock's answer, while MLflow is still being imported too.
+            return PlainTextResponse("OK", media_type="text/html")
+        if path.startswith(_LOGGED_MODELS):
+            return JSONResponse(_NO_LOGGED_MODELS, 404)
+        if path.startswith(f"{self.prefix}/static-files/"):
+            return self.compressed
+        return await self._artifact(scope, receive) or self.mlflow
 
     async def _artifact(self, scope: Scope, receive: Receive) -> Answer | None:
         """The answer to GET or PUT of an artifact; None for every other request, and where MLflow should."""
@@ -53,12 +66,6 @@ class Lane:
         if scope["method"] == "GET":
             return await self.artifacts.fetch(path)
         return await self.artifacts.store(path, Request(scope, receive))
-
-    def _health(self) -> PlainTextResponse:
-        """Stock's answer, at once, while MLflow is still being imported too."""
-        if self.mlflow.failure:
-            return PlainTextResponse("MLflow cannot be loaded: see the server's log\n", 503)
-        return PlainTextResponse("OK", media_type="text/html")
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
