@@ -16,6 +16,8 @@ REQUIRE_EVERYTHING = os.environ.get("REQUIRE_EVERYTHING") == "1"
 REMEDIES = {
     "engine": "a container engine with Compose: install Docker and start it",
     "browser": "a browser: install Chromium",
+    "registry": "a registry program: install docker-registry",
+    "root": "root's rights, to mount a small disk and give files away: run as root",
 }
 _missed: dict[str, int] = {}
 
@@ -31,6 +33,10 @@ def offers(part: str) -> bool:
     """Whether this machine has what tests marked `needs(part)` run against."""
     if part == "browser":
         return chromium() is not None
+    if part == "registry":
+        return shutil.which("docker-registry") is not None
+    if part == "root":
+        return os.geteuid() == 0
     commands = (["docker", "info"], ["docker", "compose", "version"])
     return bool(shutil.which("docker")) and all(
         subprocess.run(command, capture_output=True).returncode == 0 for command in commands

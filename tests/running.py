@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 _SHIPPED = ROOT / ".venv" / "bin" / "textflow-mlflow"
 COMMAND = [str(_SHIPPED)] if _SHIPPED.exists() else [sys.executable, "-m", "textflow_mlflow"]
 DEADLINE_SECONDS = 90
+FILES = "/api/2.0/mlflow-artifacts/artifacts"
 
 
 def free_port() -> int:
@@ -201,3 +202,10 @@ def new_stores(postgres: PostgreSQL, bucket_url: str) -> dict[str, str]:
         "MLFLOW_ARTIFACTS_DESTINATION": f"{new_bucket(bucket_url)}/team",
         "STORAGE_EMULATOR_HOST": bucket_url,
     }
+
+
+def create_run(url: str) -> str:
+    """The id of a new run in the Default experiment."""
+    body = {"experiment_id": "0", "start_time": 1}
+    made = httpx.post(f"{url}/api/2.0/mlflow/runs/create", json=body, timeout=30)
+    return made.json()["run"]["info"]["run_id"]

@@ -10,8 +10,7 @@ import pytest
 from textflow_mlflow.app.artifact_bucket import PIECE_BYTES
 
 from . import running
-
-FILES = "/api/2.0/mlflow-artifacts/artifacts"
+from .running import FILES
 
 
 @pytest.fixture

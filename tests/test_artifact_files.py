@@ -13,8 +13,7 @@ from textflow_mlflow.app.artifact_files import ArtifactFiles
 from textflow_mlflow.app.lane import artifact_path
 
 from . import running
-
-FILES = "/api/2.0/mlflow-artifacts/artifacts"
+from .running import FILES
 
 
 @pytest.fixture
@@ -150,7 +149,7 @@ def test_a_file_in_the_way_is_told_by_mlflow(server):
     assert b"x" == httpx.get(f"{server.url}{FILES}/0/a/b.txt").content
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+@pytest.mark.needs("root")
 def test_a_full_disk_is_told_and_leaves_no_half_file(serve, tmp_path):
     """507 with a reason, the older file as it was, and the server goes on."""
     disk = tmp_path / "disk"

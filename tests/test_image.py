@@ -12,11 +12,10 @@ import pytest
 
 from . import running
 from .containers import IMAGE, build, container, docker
+from .running import FILES, create_run
 from .test_client import run_workflow
-from .test_serve import create_run
 
 pytestmark = pytest.mark.needs("engine")
-FILES = "/api/2.0/mlflow-artifacts/artifacts"
 HAND_OVER = ["--cap-drop", "ALL", *(f"--cap-add={c}" for c in ("CHOWN", "DAC_OVERRIDE", "SETGID", "SETUID"))]
 READ_ONLY = ["--read-only", "--tmpfs", "/tmp"]
 
@@ -87,7 +86,7 @@ def test_folders_that_docker_made_are_taken_over(data):
         assert 0 == started.stop()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.needs("root")
 def test_files_of_another_user_are_taken_over_once(data):
     """As after `make serve`: everything below changes hands, and the runs are there."""
     with container(*mounts(data)) as first:

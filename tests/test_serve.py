@@ -18,15 +18,9 @@ from textflow_mlflow.app.mlflow_app import environment
 from textflow_mlflow.settings import read
 
 from . import running
+from .running import FILES, create_run
 
-FILES = "/api/2.0/mlflow-artifacts/artifacts"
 SECRET = "p@ss:w/o%r#d?"
-
-
-def create_run(url: str) -> str:
-    body = {"experiment_id": "0", "start_time": 1}
-    made = httpx.post(f"{url}/api/2.0/mlflow/runs/create", json=body, timeout=30)
-    return made.json()["run"]["info"]["run_id"]
 
 
 def run_to_end(variables, *arguments) -> subprocess.CompletedProcess:

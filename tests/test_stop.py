@@ -12,7 +12,7 @@ import httpx
 
 from . import running
 from .conftest import both_stores
-from .test_serve import FILES, create_run
+from .running import FILES, create_run
 
 
 @both_stores
