@@ -1,14 +1,15 @@
 """Artifacts in a folder are stored whole or not at all, and only below the folder."""
 
+import concurrent.futures
+import itertools
 import os
 import socket
 import subprocess
-import time
+import threading
 
 import httpx
 import pytest
 
-from textflow_mlflow import folders
 from textflow_mlflow.app.artifact_files import ArtifactFiles
 from textflow_mlflow.app.lane import artifact_path
 
@@ -99,7 +100,6 @@ def test_any_name_can_be_stored_listed_and_fetched(server, name):
         "a:b",
         "a?b",
         "a#b",
-        ".uploads/x",
         "",
     ],
 )
@@ -149,6 +149,51 @@ def test_a_file_in_the_way_is_told_by_mlflow(server):
     assert b"x" == httpx.get(f"{server.url}{FILES}/0/a/b.txt").content
 
 
+def test_an_artifact_that_is_replaced_while_it_is_read_comes_whole(server):
+    """The older or the newer, each time with its own length."""
+    versions = [b"a" * 100, b"b" * 50_000]
+    stop = threading.Event()
+
+    def write():
+        with httpx.Client(base_url=server.url) as client:
+            for content in itertools.cycle(versions):
+                if stop.is_set():
+                    return
+                client.put(f"{FILES}/0/a", content=content)
+
+    httpx.put(f"{server.url}{FILES}/0/a", content=versions[0])
+    with concurrent.futures.ThreadPoolExecutor() as pool, httpx.Client(base_url=server.url) as client:
+        writer = pool.submit(write)
+        try:
+            seen = {client.get(f"{FILES}/0/a").content for _ in range(600)}
+        finally:
+            stop.set()
+        writer.result()
+
+    assert set(versions) == seen
+
+
+def test_the_folder_of_uploads_is_nobodys(server, root):
+    """What is under way can be read, replaced or deleted by no path."""
+    for method in ("GET", "PUT", "DELETE"):
+        assert 400 == httpx.request(method, f"{server.url}{FILES}/.uploads/x").status_code
+
+    assert not (root / ".uploads").exists()
+
+
+@pytest.mark.needs("root")
+def test_a_disk_below_the_folder_takes_uploads_too(server, root):
+    """An experiment on a mount of its own: renaming across file systems is not possible."""
+    disk = root / "5"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=True)
+    try:
+        assert 200 == httpx.put(f"{server.url}{FILES}/5/a.txt", content=b"x").status_code
+        assert {"5/a.txt"} == stored(root)
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
 @pytest.mark.needs("root")
 def test_a_full_disk_is_told_and_leaves_no_half_file(serve, tmp_path):
     """507 with a reason, the older file as it was, and the server goes on."""
@@ -166,14 +211,3 @@ def test_a_full_disk_is_told_and_leaves_no_half_file(serve, tmp_path):
         server.stop()
     finally:
         subprocess.run(["umount", disk], check=True)
-
-
-def test_uploads_of_a_crash_are_forgotten_after_a_day(tmp_path):
-    """A younger one may be another server's, still running."""
-    for name, age in (("old", 2 * 86400), ("young", 60)):
-        (tmp_path / name).write_text("x")
-        os.utime(tmp_path / name, (time.time() - age,) * 2)
-
-    folders.forget_uploads(tmp_path, older_than=time.time() - 86400)
-
-    assert ["young"] == [path.name for path in tmp_path.iterdir()]

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -125,6 +126,19 @@ def test_nothing_set_means_the_defaults_of_the_settings():
     assert expected == read(given).settings
     assert ["127.0.0.1:${MLFLOW_HOST_PORT:-65500}:${MLFLOW_PORT:-5000}"] == service()["ports"]
     assert int(service()["stop_grace_period"].removesuffix("s")) > expected.stop_grace
+
+
+@engine
+def test_the_example_environment_means_the_defaults(clone):
+    """With every # removed, the server reads what it would read with no .env at all."""
+    folder = clone / "deployment" / "mlflow"
+    lines = (folder / ".env.example").read_text().splitlines()
+    (folder / ".env").write_text("\n".join(re.sub(r"^#(?=MLFLOW_\w+=)", "", line) for line in lines))
+
+    found = json.loads(compose(clone, "config", "--format", "json"))["services"]["mlflow"]["environment"]
+
+    read_back = {name: value.replace("$$", "$") for name, value in found.items() if value}
+    assert read({}).settings == read(read_back).settings
 
 
 def test_the_tests_leave_a_users_own_project_alone():

@@ -309,6 +309,17 @@ def test_a_request_without_one_valid_host_is_refused(serve, hosts):
     assert answer.startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_load_balancers_old_probe_is_answered(serve):
+    """HTTP/1.0 asks for no Host."""
+    server = serve()
+    host, port = server.url.removeprefix("http://").split(":")
+
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+
+        assert b" 200 " in connection.makefile("rb").readline()
+
+
 def test_settings_prints_json_on_stdout_alone(tmp_path):
     """A script can read it; talk goes to stderr."""
     done = run_to_end({"MLFLOW_PORT": "7", "MLFLOW_BACKEND_URI": "x"}, "settings", "--json")

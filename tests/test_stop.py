@@ -71,6 +71,36 @@ def test_a_stop_while_the_database_is_made_waits_for_it(variables, tmp_path):
         assert create_run(server.url)
 
 
+def test_a_start_that_is_killed_is_no_hindrance(tmp_path):
+    """kill -9 while the database is made: the next start makes it anew."""
+    places = {"MLFLOW_DB_PATH": str(tmp_path / "db" / "m.db"), "MLFLOW_ARTIFACT_ROOT": str(tmp_path / "a")}
+    with running.start([*running.COMMAND, "serve"], tmp_path, places, "") as started:
+        running.wait_until((tmp_path / "db" / "m.db.new").exists, "creation")
+        started.process.kill()
+
+    with running.server(tmp_path, places) as server:
+        assert create_run(server.url)
+
+
+def test_a_second_ctrl_c_does_not_wait(serve):
+    """Whoever presses it again has had enough of waiting for the upload."""
+    server = serve({"MLFLOW_STOP_GRACE": "60"})
+    host, port = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as stalled:
+        stalled.sendall(f"PUT {FILES}/0/a HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n".encode())
+        assert 200 == httpx.get(f"{server.url}/health").status_code
+        server.process.send_signal(signal.SIGINT)
+        running.wait_until(lambda: not _listens(host, int(port)), "end of listening")
+        server.process.send_signal(signal.SIGINT)
+
+        assert 0 == server.process.wait(20)
+
+
+def _listens(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
+
+
 def test_ctrl_c_stops_it_as_cleanly(serve):
     """SIGINT, as from a terminal: exit 0 and no traceback."""
     server = serve()

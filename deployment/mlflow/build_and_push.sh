@@ -72,4 +72,5 @@ fi
 
 # The last line of a push names the digest of what the registry now holds.
 digest=$(sed -n 's/.*digest: \(sha256:[0-9a-f]*\).*/\1/p' "$log" | tail -n 1)
+[ -n "$digest" ] || fail 'the push named no digest: look the image up in the registry'
 printf '%s@%s\n' "$repository" "$digest"

@@ -146,6 +146,9 @@ def health(*, timeout: float, url: str | None) -> None:
     """
     from . import health as verb
 
-    url = url or verb.own_url(settings_module.read(os.environ).settings, verb.container_command())
+    if url is None:
+        flags = verb.given_flags(verb.container_command())
+        host, port = (settings_module.read_one(name, os.environ, flags) for name in ("host", "port"))
+        url = verb.url_of(host, port)
     verb.check(url, timeout_seconds=timeout)
     click.echo("OK")

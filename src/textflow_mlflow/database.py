@@ -15,6 +15,8 @@ from .uris import masked, sqlite_path
 
 # The head of MLflow 2.17.1's migrations.
 REVISION = "f5a4f2784254"
+# What MLflow makes before its first migration writes a revision.
+_FIRST_TABLES = {"experiments", "runs", "tags", "metrics", "params"}
 # One number for every server of ours on a PostgreSQL database: "textflow" in ASCII, shortened.
 _ADVISORY_LOCK = 0x7465787466
 
@@ -40,7 +42,7 @@ def ready(uri: str, default_artifact_root: str) -> str:
         with _only_starter(uri, engine):
             state, detail = examine(engine)
             if state is State.EMPTY:
-                _create(uri, default_artifact_root)
+                _create(uri, engine, default_artifact_root)
             elif state is not State.READY:
                 raise UserError(_refusal(uri, state, detail), exit_code=EXIT_DATABASE)
             if sqlite_path(uri):
@@ -61,6 +63,8 @@ def examine(engine: Engine) -> tuple[State, str]:
         left_over = [table for table in tables if table.startswith("_alembic_tmp_")]
         if left_over:
             return State.INTERRUPTED, ", ".join(left_over)
+        if "alembic_version" not in tables and set(tables) <= _FIRST_TABLES:
+            return State.INTERRUPTED, ", ".join(sorted(tables))
         if "alembic_version" not in tables:
             return State.FOREIGN, ", ".join(sorted(tables)[:5])
         return _revision_state(connection)
@@ -106,7 +110,13 @@ def _unusable(uri: str, error: sqlalchemy.exc.DBAPIError) -> Problem:
 def _only_starter(uri: str, engine: Engine) -> Iterator[None]:
     """Hold off other starts: two that create one database at once leave it unusable."""
     if path := sqlite_path(uri):
-        with path.with_name(f"{path.name}.start").open("w") as lock:
+        file = path.with_name(f"{path.name}.start")
+        try:
+            lock = file.open("w")
+        except OSError as error:
+            problem = Problem(f"cannot write {file}: {error.strerror}", "give it to the user of the server")
+            raise UserError(problem, exit_code=EXIT_DATABASE) from None
+        with lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
         return
@@ -119,17 +129,34 @@ def _only_starter(uri: str, engine: Engine) -> Iterator[None]:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _ADVISORY_LOCK})
 
 
-def _create(uri: str, default_artifact_root: str) -> None:
-    """MLflow's own tables by MLflow's own migrations, and its Default experiment."""
+def _create(uri: str, engine: Engine, default_artifact_root: str) -> None:
+    """MLflow's own tables by MLflow's own migrations, and its Default experiment.
+
+    A SQLite file is made under another name and renamed when whole, so that a start that is killed
+    leaves nothing that the next one would refuse.
+    """
+    engine.dispose()
+    file = sqlite_path(uri)
+    if file is None:
+        _migrate(uri, default_artifact_root)
+        return
+    new = file.with_name(f"{file.name}.new")
+    new.unlink(missing_ok=True)
+    _migrate(f"sqlite:///{new}", default_artifact_root)
+    new.replace(file)
+
+
+def _migrate(uri: str, default_artifact_root: str) -> None:
     level = logging.root.manager.disable
     # MLflow's alembic.ini prints a line for each of some forty migrations.
     logging.disable(logging.INFO)
-    # A stop waits: a database that is half-made no later start can use.
+    # A stop waits until it is whole.
     signals = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     try:
         from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
         SqlAlchemyStore(uri, default_artifact_root)
+        SqlAlchemyStore._db_uri_sql_alchemy_engine_map.pop(uri).dispose()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, signals)
         logging.disable(level)

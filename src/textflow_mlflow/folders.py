@@ -1,7 +1,10 @@
 """The folders of the data: made, handed over from root, checked before anything is written."""
 
+import contextlib
+import glob
 import os
 import pwd
+from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import EXIT_FOLDERS, Problem, UserError
@@ -10,6 +13,10 @@ from .errors import EXIT_FOLDERS, Problem, UserError
 def make(folders: list[Path]) -> None:
     """Raises UserError naming the folder that cannot be made."""
     for folder in folders:
+        if folder == Path("/"):
+            raise UserError(
+                Problem("/ cannot be a folder for data", "name a folder below it"), exit_code=EXIT_FOLDERS
+            )
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -30,40 +37,57 @@ def _unwritable(folder: Path, reason: str | None) -> Problem:
     )
 
 
-def hand_over(folders: list[Path], user: pwd.struct_passwd) -> None:
-    """Give the folders to `user`, as Docker makes missing mounts as root, then give up root."""
+def hand_over(folders: list[Path], database_files: list[Path], name: str) -> None:
+    """Give the folders to the user `name`, as Docker makes missing mounts as root, then give up root.
+
+    Of a database's folder only the database: what else is there may be somebody else's.
+    """
     try:
+        user = pwd.getpwnam(name)
         for folder in folders:
-            take_over(folder, user.pw_uid, user.pw_gid)
+            files = [file for file in database_files if file.parent == folder]
+            take_over(folder, user.pw_uid, user.pw_gid, files)
         os.setgroups([])
         os.setgid(user.pw_gid)
         os.setuid(user.pw_uid)
-    except PermissionError as error:
+    except KeyError:
+        raise UserError(Problem(f"there is no user {name}", "name one of /etc/passwd")) from None
+    except OSError as error:
         raise UserError(
             Problem(
-                f"cannot hand over from root to {user.pw_name}: {error.strerror}",
-                "allow the capabilities CHOWN, DAC_OVERRIDE, SETGID and SETUID, "
-                f"or start with --user {user.pw_uid}",
+                f"cannot hand over from root to {name}: {error.strerror}",
+                "mount the folders for writing and allow the capabilities CHOWN, DAC_OVERRIDE, SETGID "
+                "and SETUID, or start with --user 10001",
             ),
             exit_code=EXIT_FOLDERS,
         ) from None
 
 
-def take_over(folder: Path, uid: int, gid: int) -> None:
-    """Own the tree, its top last: a top that is owned already means that all of it is."""
+def take_over(folder: Path, uid: int, gid: int, database_files: list[Path]) -> None:
+    """Own the folder last: one that is owned already means that all in it is."""
     if folder.stat().st_uid == uid:
         return
-    for place, folders, files in os.walk(folder, topdown=False):
-        for name in (*folders, *files):
-            os.chown(Path(place, name), uid, gid, follow_symlinks=False)
+    for path in _below(folder, database_files):
+        os.chown(path, uid, gid, follow_symlinks=False)
     os.chown(folder, uid, gid)
+
+
+def _below(folder: Path, database_files: list[Path]) -> Iterator[Path]:
+    if database_files:
+        for file in database_files:
+            yield from folder.glob(f"{glob.escape(file.name)}*")
+        return
+    for place, folders, files in os.walk(folder, topdown=False):
+        yield from (Path(place, name) for name in (*folders, *files))
 
 
 def forget_uploads(folder: Path, older_than: float) -> None:
     """Remove what uploads cut off by a crash have left."""
     for upload in folder.glob("*"):
-        if upload.stat().st_mtime < older_than:
-            upload.unlink(missing_ok=True)
+        # Another server on the same folder may be quicker.
+        with contextlib.suppress(OSError):
+            if upload.stat().st_mtime < older_than:
+                upload.unlink()
 
 
 def forget_metrics(folder: Path) -> None:

@@ -2,10 +2,10 @@
 
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 from .errors import Problem, UserError
-from .settings import Settings
 
 _FLAGS = {"--host": "host", "-h": "host", "--port": "port", "-p": "port"}
 
@@ -18,28 +18,25 @@ def container_command(path: Path = Path("/proc/1/cmdline")) -> list[str]:
         return []
 
 
-def own_url(settings: Settings, command: list[str]) -> str:
-    """The URL of this container's server.
-
-    Flags given to `docker run IMAGE --port 5001` are seen by the server only, so they are
-    looked up in its command line.
-    """
-    found = {"host": settings.host, "port": str(settings.port)}
-    if any(Path(word).name in ("entrypoint.sh", "textflow-mlflow", "mlflow") for word in command):
-        found |= _given(command)
-    host = "127.0.0.1" if found["host"] in ("0.0.0.0", "::", "") else found["host"]  # noqa: S104
-    if ":" in host:
-        host = f"[{host}]"
-    return f"http://{host}:{found['port']}"
-
-
-def _given(command: list[str]) -> dict[str, str]:
+def given_flags(command: list[str]) -> dict[str, str]:
+    """Host and port of a command line of ours: `docker run IMAGE --port 5001` tells the server only."""
+    if not any(Path(word).name in ("entrypoint.sh", "textflow-mlflow", "mlflow") for word in command):
+        return {}
     given = {}
     for word, following in zip(command, [*command[1:], ""], strict=True):
         flag, equals, value = word.partition("=")
         if flag in _FLAGS:
             given[_FLAGS[flag]] = value if equals else following
+        elif word[:2] in _FLAGS and not word.startswith("--"):
+            given[_FLAGS[word[:2]]] = word[2:]
     return given
+
+
+def url_of(host: str, port: int) -> str:
+    """The URL of a server that listens on `host`, asked from the same machine."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104
+        host = "127.0.0.1"
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def check(url: str, *, timeout_seconds: float) -> None:
@@ -51,6 +48,6 @@ def check(url: str, *, timeout_seconds: float) -> None:
             return
     except urllib.error.HTTPError as error:
         fact = f"{url}/health answered {error.code}"
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         fact = f"{url}/health does not answer: {getattr(error, 'reason', error)}"
     raise UserError(Problem(fact, "see the server's log; is MLFLOW_PORT the port it listens on?"))

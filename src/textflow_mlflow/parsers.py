@@ -47,7 +47,22 @@ def level_name(text: str) -> str:
 
 def absolute_path(text: str) -> str:
     """The path from the root of the file system, `~` included."""
-    return str(Path(text).expanduser().absolute())
+    try:
+        return str(Path(text).expanduser().absolute())
+    except RuntimeError:
+        raise BadValue("names the home of nobody known", "write the path from /") from None
+
+
+def database_path(text: str) -> str:
+    """A path that a URI can hold: `?` would end it there."""
+    if "?" in text:
+        raise BadValue("holds a ?, where a URI's path ends", "choose a path without it")
+    return absolute_path(text)
+
+
+def number_or_none(text: str) -> int:
+    """A whole number, or -1, SQLAlchemy's word for none."""
+    return -1 if text == "-1" else whole_number(text)
 
 
 def url_prefix(text: str) -> str:

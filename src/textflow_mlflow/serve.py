@@ -3,7 +3,6 @@
 import logging
 import logging.config
 import os
-import pwd
 import signal
 import socket
 import time
@@ -35,7 +34,7 @@ def prepare(settings: Settings, *, run_as: str | None, say: Say) -> None:
     say(f"version {__version__}, MLflow 2.17.1")
     folders.make(settings.folders())
     if run_as and os.geteuid() == 0:
-        folders.hand_over(settings.folders(), pwd.getpwnam(run_as))
+        folders.hand_over(settings.folders(), settings.database_files(), run_as)
     folders.check_writable(settings.folders())
     if settings.expose_prometheus:
         folders.forget_metrics(Path(settings.expose_prometheus))
@@ -124,10 +123,11 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """uvicorn's shutdown, then the end of the process if requests had to be cut off."""
-        began = time.monotonic()
+        began, in_flight = time.monotonic(), bool(self.server_state.tasks)
         await super().shutdown(sockets)
         grace = self.config.timeout_graceful_shutdown or 0
-        if time.monotonic() - began >= grace:
+        # A second Ctrl-C forces the exit.
+        if self.force_exit or (in_flight and time.monotonic() - began >= grace):
             logging.getLogger(__name__).error("cut off requests that took longer than %d s", grace)
             logging.shutdown()
             os._exit(0)

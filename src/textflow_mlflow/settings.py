@@ -11,8 +11,20 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from .errors import EXIT_SETTINGS, BadValue, Problem, UserError
-from .parsers import absolute_path, level_name, port_number, url_prefix, whole_number, worker_count, yes_or_no
+from .parsers import (
+    absolute_path,
+    database_path,
+    level_name,
+    number_or_none,
+    port_number,
+    url_prefix,
+    whole_number,
+    worker_count,
+    yes_or_no,
+)
 from .uris import artifacts_uri, database_uri, folder_path, masked, sqlite_path
+
+_UNREADABLE = "unreadable"
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,7 @@ class Settings:
         "MLFLOW_DB_PATH",
         "File of the embedded SQLite database.",
         default="/app/db/mlflow.db",
-        parse=absolute_path,
+        parse=database_path,
     )
     backend_store_uri: str = env(
         "MLFLOW_BACKEND_STORE_URI",
@@ -184,16 +196,21 @@ class Settings:
     )
     max_overflow: int | None = env(
         "MLFLOW_SQLALCHEMYSTORE_MAX_OVERFLOW",
-        "Database connections beyond those, for peaks.",
-        parse=whole_number,
+        "Database connections beyond those, for peaks; -1 for no limit.",
+        parse=number_or_none,
         read_by="mlflow",
     )
     pool_recycle: int | None = env(
         "MLFLOW_SQLALCHEMYSTORE_POOL_RECYCLE",
-        "Seconds after which a database connection is replaced.",
-        parse=whole_number,
+        "Seconds after which a database connection is replaced; -1 for never.",
+        parse=number_or_none,
         read_by="mlflow",
     )
+
+    def database_files(self) -> list[Path]:
+        """The SQLite files, of which there is none, one, or one more for the registry."""
+        uris = [] if self.artifacts_only else [self.backend_store_uri, self.registry_store_uri]
+        return list(dict.fromkeys(path for uri in uris if (path := sqlite_path(uri))))
 
     @property
     def database_file(self) -> Path | None:
@@ -207,10 +224,9 @@ class Settings:
 
     def folders(self) -> list[Path]:
         """The folders that must exist and be writable before the server starts."""
-        databases = [] if self.artifacts_only else [self.backend_store_uri, self.registry_store_uri]
-        files = [path.parent for uri in databases if (path := sqlite_path(uri))]
         metrics = Path(self.expose_prometheus) if self.expose_prometheus else None
-        return list(dict.fromkeys([*files, *filter(None, [self.artifacts_folder, metrics])]))
+        databases = [file.parent for file in self.database_files()]
+        return list(dict.fromkeys([*databases, *filter(None, [self.artifacts_folder, metrics])]))
 
 
 def _variable(field: "dataclasses.Field[Any]") -> Variable:
@@ -249,7 +265,7 @@ def read(environ: Mapping[str, str], flags: Mapping[str, str] | None = None) -> 
             parsed[variable.field] = result
             values[variable.name] = value._replace(text=result if isinstance(result, str) else text)
         except BadValue as bad:
-            values[variable.name] = Value(variable, "", "unreadable")
+            values[variable.name] = Value(variable, "", _UNREADABLE)
             problems.append(Problem(f"{variable.name} {bad.fact}", bad.remedy))
     if not problems:
         problems += _contradictions(parsed)
@@ -257,6 +273,15 @@ def read(environ: Mapping[str, str], flags: Mapping[str, str] | None = None) -> 
         raise UserError(*problems, exit_code=EXIT_SETTINGS)
     settings = Settings(**parsed)
     return Reading(settings, list(values.values()), _doubts(settings))
+
+
+def read_one(field: str, environ: Mapping[str, str], flags: Mapping[str, str]) -> Any:
+    """One setting alone, for a command that needs no other. Raises UserError."""
+    variable = next(v for v in VARIABLES if v.field == field)
+    try:
+        return variable.parse(_found(variable, environ, flags).text)
+    except BadValue as bad:
+        raise UserError(Problem(f"{variable.name} {bad.fact}", bad.remedy)) from None
 
 
 def _found(variable: Variable, environ: Mapping[str, str], flags: Mapping[str, str]) -> Value:
@@ -290,6 +315,8 @@ def _file_text(variable: Variable, path: str) -> str:
 def _expanded(text: str, values: Mapping[str, Value]) -> str:
     """`${NAME}` of a variable declared earlier; nothing else is special, so a password may hold `$`."""
     for name, value in values.items():
+        if value.origin == _UNREADABLE and f"${{{name}}}" in text:
+            return ""  # told once, of the variable itself
         plain = quote(value.text) if text.startswith("file:") else value.text
         text = text.replace(f"${{{name}}}", plain)
     return text
@@ -317,7 +344,7 @@ def _contradictions(parsed: Mapping[str, Any]) -> list[Problem]:
 def _doubts(settings: Settings) -> list[Problem]:
     """What is allowed and usually a mistake."""
     doubts = []
-    root = settings.default_artifact_root
+    root = masked(settings.default_artifact_root)
     if root.startswith(("/", "./", "file:")):
         doubts.append(
             Problem(

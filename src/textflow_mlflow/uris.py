@@ -75,9 +75,14 @@ def artifacts_uri(text: str) -> str:
 
     Raises BadValue for a store that this server has no client for.
     """
-    parts = urlsplit(text)
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise BadValue("is not a URI", "use file:///path or gs://bucket/prefix") from None
     if parts.scheme == "gs" and parts.netloc:
         return text.rstrip("/")
+    if parts.scheme == "file" and not parts.path:
+        raise BadValue("names no folder", "write file:///path")
     if parts.scheme == "" or (parts.scheme == "file" and parts.netloc in ("", "localhost")):
         path = unquote(parts.path) if parts.scheme else text
         return Path(path).absolute().as_uri()

@@ -3,12 +3,14 @@
 import errno
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
-from anyio import to_thread
+from anyio import AsyncFile, to_thread, wrap_file
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -19,10 +21,22 @@ UPLOADS = ".uploads"
 Answer = Callable[..., Awaitable[None]]
 
 
-class LargeFileResponse(FileResponse):
-    """Read in steps that are worth a thread."""
+class OpenFileResponse(FileResponse):
+    """Sends the file that was opened, whole, even if another takes its place meanwhile."""
 
-    chunk_size = _BUFFER_BYTES
+    chunk_size = _BUFFER_BYTES  # worth a change of threads
+
+    def __init__(self, file: IO[bytes], headers: dict[str, str]):
+        super().__init__(file.name, headers=headers, stat_result=os.fstat(file.fileno()))
+        self.file = file
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self.file:
+            await super().__call__(scope, receive, send)
+
+    @asynccontextmanager
+    async def _open_file(self) -> AsyncIterator[AsyncFile[bytes]]:
+        yield wrap_file(self.file)
 
 
 class ArtifactFiles:
@@ -40,11 +54,15 @@ class ArtifactFiles:
         target = await to_thread.run_sync(self._target, path)
         return await self._store(target, request) if target else None
 
-    def _file(self, path: str) -> LargeFileResponse | None:
+    def _file(self, path: str) -> OpenFileResponse | None:
         found = self.folder / path
         if not found.is_file() or not self._is_inside(found):
             return None
-        return LargeFileResponse(found, headers=artifact_headers(path), stat_result=found.stat())
+        try:
+            file = found.open("rb")
+        except OSError:
+            return None
+        return OpenFileResponse(file, artifact_headers(path))
 
     def _target(self, path: str) -> Path | None:
         """Where to put an upload: a free name or a file, below nothing but folders."""
@@ -108,12 +126,29 @@ def _sync(file: IO[bytes]) -> None:
 
 def _put_in_place(upload: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    upload.replace(target)
+    try:
+        upload.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _copy_in_place(upload, target)
     folder = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def _copy_in_place(upload: Path, target: Path) -> None:
+    """For a target on another file system, mounted somewhere below the artifact folder."""
+    beside = target.with_name(f".{upload.name}")
+    try:
+        with upload.open("rb") as source, beside.open("wb") as file:
+            shutil.copyfileobj(source, file, _BUFFER_BYTES)
+            _sync(file)
+        beside.replace(target)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _no_space() -> Response:

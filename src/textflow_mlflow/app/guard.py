@@ -15,7 +15,10 @@ _HEADERS = {
 
 
 class Guard:
-    """The outermost app. Lets HTTP through when RFC 9112 section 3.2 finds nothing wrong with its Host."""
+    """The outermost app. Lets HTTP through that names one host (RFC 9112 section 3.2).
+
+    HTTP/1.0, which some load balancers probe with, need not.
+    """
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -25,7 +28,9 @@ class Guard:
             await self.app(scope, receive, send)
             return
         hosts = Headers(scope=scope).getlist("host")
-        if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+        if not (hosts or scope["http_version"] == "1.0"):
+            hosts = [""]
+        if len(hosts) > 1 or not all(_HOST.fullmatch(host) for host in hosts):
             refusal = PlainTextResponse("A request needs exactly one valid Host header.\n", 400)
             await refusal(scope, receive, send)
             return

@@ -17,6 +17,9 @@ _ARTIFACTS = "2.0/mlflow-artifacts/artifacts/"
 # MLflow decodes a path again and reads schemes and queries out of it (mlflow/utils/uri.py,
 # `validate_path_is_safe`), so a name with any of these is left to it.
 _UNUSUAL = re.compile(r"[%#?\\:;\x00-\x1f\x7f]")
+# Linux takes 4,096 with the folder before it.
+_PATH_BYTES = 3000
+_INVALID_PATH = {"error_code": "INVALID_PARAMETER_VALUE", "message": "Invalid path"}
 # What MLflow 3's log_model asks for first; its client shows the message of the answer.
 _LOGGED_MODELS = "/api/2.0/mlflow/logged-models"
 _NO_LOGGED_MODELS = {
@@ -48,7 +51,7 @@ class Lane:
         path = scope["path"]
         if self.mlflow.failure:
             return PlainTextResponse("MLflow cannot be loaded: see the server's log\n", 503)
-        if path in self.health_paths:
+        if path in self.health_paths and scope["method"] in ("GET", "HEAD"):
             # Stock's answer, while MLflow is still being imported too.
             return PlainTextResponse("OK", media_type="text/html")
         if path.startswith(_LOGGED_MODELS):
@@ -60,7 +63,11 @@ class Lane:
     async def _artifact(self, scope: Scope, receive: Receive) -> Answer | None:
         """The answer to GET or PUT of an artifact; None for every other request, and where MLflow should."""
         path = artifact_path(scope["path"], self.prefix)
-        if path is None or self.artifacts is None or scope["method"] not in ("GET", "PUT"):
+        if path is None or self.artifacts is None:
+            return None
+        if path.split("/")[0] == UPLOADS:
+            return JSONResponse(_INVALID_PATH, 400)
+        if scope["method"] not in ("GET", "PUT"):
             return None
         await self.mlflow.loaded()
         if scope["method"] == "GET":
@@ -95,6 +102,6 @@ def _is_plain(path: str) -> bool:
     segments = path.split("/")
     return (
         not _UNUSUAL.search(path)
+        and len(os.fsencode(path)) <= _PATH_BYTES
         and all(segment not in ("", ".", "..") and len(os.fsencode(segment)) <= 255 for segment in segments)
-        and segments[0] != UPLOADS
     )
