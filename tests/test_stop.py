@@ -51,6 +51,8 @@ def test_a_request_that_outlasts_the_grace_does_not_hold_the_stop(serve, tmp_pat
 
         assert server.stop() == 0
     assert [] == [path for path in (tmp_path / "artifacts").rglob("*") if path.is_file()]
+    # And the database is closed all the same.
+    assert {"mlflow.db", "mlflow.db.start"} == {path.name for path in (tmp_path / "db").iterdir()}
 
 
 @both_stores
