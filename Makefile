@@ -36,8 +36,16 @@ lock: .venv-dev/ready ## resolve requirements/*.in anew into hash-locked *.txt
 clean: ## remove the environments; data stay
 	rm -rf .venv .venv-dev
 
+# Both locks are for this one version.
+define need-python
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo 'error: this needs Python 3.11, and "$(PYTHON)" is not that' >&2; \
+		echo 'hint: sudo apt-get install python3.11-venv, or make PYTHON=/path/to/python3.11' >&2; exit 1; }
+endef
+
 .venv/ready: requirements/build.txt requirements/server.txt pyproject.toml
-	@$(PYTHON) -m venv --clear .venv || { \
+	$(need-python)
+	@"$(PYTHON)" -m venv --clear .venv || { \
 		echo 'error: this Python makes no environment' >&2; \
 		echo 'hint: sudo apt-get install python3.11-venv, or make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@echo 'textflow-mlflow: installing what the server needs into .venv' >&2
@@ -46,7 +54,8 @@ clean: ## remove the environments; data stay
 	@touch $@
 
 .venv-dev/ready: requirements/build.txt requirements/dev.txt pyproject.toml
-	@$(PYTHON) -m venv --clear .venv-dev
+	$(need-python)
+	@"$(PYTHON)" -m venv --clear .venv-dev
 	@echo 'textflow-mlflow: installing what the tests need into .venv-dev' >&2
 	@.venv-dev/bin/python $(PIP_INSTALL) $(LOCKED) -r requirements/build.txt -r requirements/dev.txt
 	@.venv-dev/bin/python $(PIP_INSTALL) --no-build-isolation --editable .

@@ -115,12 +115,14 @@ def test_every_variable_is_passed_through():
     passed = service()["environment"]
 
     assert set(names) == set(passed)
-    assert {} == {name: value for name, value in passed.items() if not value.startswith(f"${{{name}:-")}
+    given = {name: value for name, value in passed.items() if value is not None}
+    assert {} == {name: value for name, value in given.items() if not value.startswith(f"${{{name}:-")}
 
 
 def test_nothing_set_means_the_defaults_of_the_settings():
     """Compose's own defaults are those of the table, but for the address and the longer grace."""
-    given = {name: value.partition(":-")[2].rstrip("}") for name, value in service()["environment"].items()}
+    passed = {name: value for name, value in service()["environment"].items() if value is not None}
+    given = {name: value.partition(":-")[2].rstrip("}") for name, value in passed.items()}
     expected = read({"MLFLOW_HOST": "0.0.0.0", "MLFLOW_STOP_GRACE": "50"}).settings
 
     assert expected == read(given).settings
@@ -138,7 +140,18 @@ def test_the_example_environment_means_the_defaults(clone):
     found = json.loads(compose(clone, "config", "--format", "json"))["services"]["mlflow"]["environment"]
 
     read_back = {name: value.replace("$$", "$") for name, value in found.items() if value}
+    assert {v.name for v in VARIABLES if v.default and v.read_by != "compose"} <= set(read_back)
     assert read({}).settings == read(read_back).settings
+
+
+@engine
+def test_mlflows_own_commands_run_beside_the_server(clone):
+    """As `docs/operations.md` says it: here an upgrade that finds nothing to do."""
+    compose(clone, "up", "--build", "--wait", MLFLOW_HOST_PORT=str(running.free_port()))
+    uri = "sqlite:////app/db/mlflow.db"
+    compose(clone, "stop")
+
+    compose(clone, "run", "--rm", "mlflow", "mlflow", "db", "upgrade", uri)
 
 
 def test_the_tests_leave_a_users_own_project_alone():

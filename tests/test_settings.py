@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import make_url
 
 from textflow_mlflow.errors import EXIT_SETTINGS, UserError
-from textflow_mlflow.settings import VARIABLES, near_misses, read
+from textflow_mlflow.near_misses import near_misses
+from textflow_mlflow.settings import VARIABLES, read
 from textflow_mlflow.uris import database_uri, masked
 
 PASSWORD = "p@ss:w/o%r#d?"
@@ -142,6 +143,7 @@ def test_what_cannot_work_is_refused(environ, expected):
         ({"BACKEND_STORE_URI": "x"}, "did you mean MLFLOW_BACKEND_STORE_URI?"),
         ({"MLFLOW_ARTIFACT_DESTINATION": "x"}, "did you mean MLFLOW_ARTIFACTS_DESTINATION?"),
         ({"MLFLOW_DEFAULT_ARTIFACT_ROOT": "/mlruns"}, "each client opens on its own disk"),
+        ({"MLFLOW_BACKEND_STORE_URI": "sqlite:///mlflow.db"}, "MLFLOW_BACKEND_STORE_URI is relative"),
         ({"MLFLOW_WORKERS": "4"}, "one process owns a SQLite file"),
     ],
 )  # fmt: skip

@@ -103,6 +103,22 @@ def _listens(host: str, port: int) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
+def test_a_stop_during_the_import_of_mlflow_is_clean(serve, tmp_path):
+    """From the first answer of /health on, whatever has been imported by then."""
+    serve().stop()
+    places = {"MLFLOW_DB_PATH": str(tmp_path / "db/mlflow.db"), "MLFLOW_ARTIFACT_ROOT": str(tmp_path / "a")}
+    for delay in (0, 0.1, 0.2, 0.3, 0.4):
+        port = str(running.free_port())
+        url = f"http://127.0.0.1:{port}"
+        command = [*running.COMMAND, "serve", "--port", port]
+        with running.start(command, tmp_path, places, url) as started:
+            running.wait_until(lambda url=url: httpx.get(f"{url}/health"), "health")
+            time.sleep(delay)
+
+            assert 0 == started.stop()
+            assert "Traceback" not in started.log
+
+
 def test_ctrl_c_stops_it_as_cleanly(serve):
     """SIGINT, as from a terminal: exit 0 and no traceback."""
     server = serve()

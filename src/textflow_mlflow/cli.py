@@ -12,6 +12,7 @@ import click
 from . import __version__, errors
 from . import settings as settings_module
 from .errors import Problem, UserError
+from .near_misses import near_misses
 from .parsers import yes_or_no
 from .settings import VARIABLES, Reading, Variable
 
@@ -65,7 +66,7 @@ def read_settings(flags: dict[str, Any]) -> Reading:
     """The settings in force; warnings go to stderr."""
     given = {field: str(value) for field, value in flags.items() if value is not None}
     # First, as a misspelt name often explains the errors that follow.
-    for problem in settings_module.near_misses(os.environ):
+    for problem in near_misses(os.environ):
         say_problem("warning", problem)
     reading = settings_module.read(os.environ, given)
     for problem in reading.warnings:
@@ -103,6 +104,8 @@ def serve(*, stock: bool, run_as: str | None, **flags: Any) -> None:
     for name in [v.name for v in VARIABLES if os.environ.get(v.name) == ""]:
         del os.environ[name]
     settings = read_settings(flags).settings
+    if settings.gunicorn_opts and not stock:
+        say_problem("warning", Problem("MLFLOW_GUNICORN_OPTS is ignored", "it is for serve --stock"))
     say_line = functools.partial(say, "textflow-mlflow")
     verb.prepare(settings, run_as=run_as, say=say_line)
     if stock:

@@ -22,7 +22,7 @@ def port_number(text: str) -> int:
 def whole_number(text: str, low: int = 0, high: int = 2**31) -> int:
     """Raises BadValue outside `low`..`high`."""
     if not text.isdecimal() or not low <= int(text) <= high:
-        raise BadValue(f"is not a whole number from {low} to {high}", f"write a number, as in {low}")
+        raise BadValue(f"is not a whole number from {low} to {high}", "write one, in digits alone")
     return int(text)
 
 

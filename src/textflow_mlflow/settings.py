@@ -1,11 +1,10 @@
 """Every environment variable of the server: its name, default, meaning, secrecy and flag, declared once."""
 
 import dataclasses
-import difflib
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -25,6 +24,7 @@ from .parsers import (
 from .uris import artifacts_uri, database_uri, folder_path, masked, sqlite_path
 
 _UNREADABLE = "unreadable"
+_RELATIVE_SQLITE = re.compile("sqlite:///[^/]")
 
 
 @dataclass(frozen=True)
@@ -257,10 +257,12 @@ def read(environ: Mapping[str, str], flags: Mapping[str, str] | None = None) -> 
     problems: list[Problem] = []
     values: dict[str, Value] = {}
     parsed: dict[str, Any] = {}
+    relative: list[str] = []
     for variable in VARIABLES:
         try:
             value = _found(variable, environ, flags or {})
             text = _expanded(value.text, values)
+            relative += [variable.name] if _RELATIVE_SQLITE.match(text) else []
             result = variable.parse(text) if text else None
             parsed[variable.field] = result
             values[variable.name] = value._replace(text=result if isinstance(result, str) else text)
@@ -272,7 +274,8 @@ def read(environ: Mapping[str, str], flags: Mapping[str, str] | None = None) -> 
     if problems:
         raise UserError(*problems, exit_code=EXIT_SETTINGS)
     settings = Settings(**parsed)
-    return Reading(settings, list(values.values()), _doubts(settings))
+    doubts = [_relative(values[name]) for name in relative if values[name].origin != "default"]
+    return Reading(settings, list(values.values()), doubts + _doubts(settings))
 
 
 def read_one(field: str, environ: Mapping[str, str], flags: Mapping[str, str]) -> Any:
@@ -303,10 +306,10 @@ def _file_text(variable: Variable, path: str) -> str:
         text = Path(path).read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise BadValue(
-            f"cannot be read from {path}: {reason}",
-            f"mount the file, or correct {variable.file_name}",
-        ) from None
+        remedy = f"mount the file, or correct {variable.file_name}"
+        if isinstance(error, PermissionError):
+            remedy = f"let uid {os.geteuid()} read the file"
+        raise BadValue(f"cannot be read from {path}: {reason}", remedy) from None
     if not text:
         raise BadValue(f"is empty in {path}", f"write the value there, or unset {variable.file_name}")
     return text
@@ -341,6 +344,13 @@ def _contradictions(parsed: Mapping[str, Any]) -> list[Problem]:
     return []
 
 
+def _relative(value: Value) -> Problem:
+    return Problem(
+        f"{value.variable.name} is relative, and from here means {value.text}",
+        "write the whole path, with four slashes, as in sqlite:////app/db/mlflow.db",
+    )
+
+
 def _doubts(settings: Settings) -> list[Problem]:
     """What is allowed and usually a mistake."""
     doubts = []
@@ -360,31 +370,3 @@ def _doubts(settings: Settings) -> list[Problem]:
             )
         )
     return doubts
-
-
-def near_misses(environ: Mapping[str, str]) -> list[Problem]:
-    """Names in the environment that nobody reads and that look like one of ours."""
-    known = {v.name for v in VARIABLES} | {v.file_name for v in VARIABLES if v.file_name}
-    bare = {name.removeprefix("MLFLOW_"): name for name in known}
-    del bare["HOST"], bare["PORT"], bare["WORKERS"]  # common names of other programs
-    unread = [n for n in environ if n.startswith("MLFLOW_") and environ[n] and n not in known]
-    meant = {name: bare[name] for name in environ if name in bare and bare[name] not in environ}
-    if unread:
-        mlflow_own = _names_mlflow_reads()
-        for name in unread:
-            close = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.75)
-            if close and name not in mlflow_own:
-                meant[name] = close[0]
-    return [
-        Problem(f"{name} is set, and nothing reads it", f"did you mean {other}?")
-        for name, other in sorted(meant.items())
-    ]
-
-
-def _names_mlflow_reads() -> set[str]:
-    """MLflow's own table, read as text: importing MLflow for it would double the start-up time."""
-    spec = find_spec("mlflow")
-    if spec is None or spec.origin is None:
-        return set()
-    table = Path(spec.origin).with_name("environment_variables.py").read_text("utf-8")
-    return set(re.findall(r"\"(_?MLFLOW_\w+)\"", table))

@@ -23,7 +23,8 @@ def database_uri(text: str) -> str:
     if parts is None:
         raise BadValue(
             "is not a database URI",
-            "write sqlite:////path/mlflow.db or postgresql://USER:PASSWORD@HOST/NAME",
+            "write sqlite:////path/mlflow.db or postgresql://USER:PASSWORD@HOST/NAME; "
+            "file stores, as in ./mlruns, are not served",
         )
     dialect, driver, rest = parts["dialect"], parts["driver"], parts["rest"]
     if dialect == "sqlite" and driver is None:

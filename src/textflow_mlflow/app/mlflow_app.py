@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
@@ -49,10 +48,12 @@ class MlflowApp:
 
     def stop(self) -> None:
         """Close the database's connections, the last of which empties SQLite's write-ahead log."""
-        store = sys.modules.get("mlflow.store.tracking.sqlalchemy_store")
-        if store:
-            for engine in store.SqlAlchemyStore._db_uri_sql_alchemy_engine_map.values():
-                engine.dispose()
+        if self.failure or self.settings.artifacts_only or not (self._apps and self._apps.done()):
+            return
+        from mlflow.server import handlers
+
+        for store in (handlers._tracking_store, handlers._model_registry_store):
+            store.engine.dispose()
 
     async def loaded(self) -> tuple[ASGIApp, ASGIApp]:
         """MLflow's app, twice: for small requests, and for artifacts. Waits for the import."""
