@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -202,6 +203,19 @@ def new_stores(postgres: PostgreSQL, bucket_url: str) -> dict[str, str]:
         "MLFLOW_ARTIFACTS_DESTINATION": f"{new_bucket(bucket_url)}/team",
         "STORAGE_EMULATOR_HOST": bucket_url,
     }
+
+
+def slow_upload(url: str, content: bytes, begun: threading.Event) -> httpx.Response:
+    """PUT in twenty pieces over two seconds; sets `begun` after the first."""
+
+    def pieces():
+        size = len(content) // 20
+        for start in range(0, len(content), size):
+            yield content[start : start + size]
+            begun.set()
+            time.sleep(0.1)
+
+    return httpx.put(url, content=pieces(), timeout=30)
 
 
 def create_run(url: str) -> str:

@@ -181,33 +181,39 @@ def test_the_folder_of_uploads_is_nobodys(server, root):
     assert not (root / ".uploads").exists()
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts 4 MiB at a path until the test has ended and its servers have."""
+    mounted = []
+
+    def mount(path):
+        path.mkdir(parents=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", path], check=True)
+        mounted.append(path)
+        return path
+
+    yield mount
+    for path in mounted:
+        subprocess.run(["umount", "--lazy", path], check=True)
+
+
 @pytest.mark.needs("root")
-def test_a_disk_below_the_folder_takes_uploads_too(server, root):
+def test_a_disk_below_the_folder_takes_uploads_too(server, root, small_disk):
     """An experiment on a mount of its own: renaming across file systems is not possible."""
-    disk = root / "5"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=True)
-    try:
-        assert 200 == httpx.put(f"{server.url}{FILES}/5/a.txt", content=b"x").status_code
-        assert {"5/a.txt"} == stored(root)
-    finally:
-        subprocess.run(["umount", disk], check=True)
+    small_disk(root / "5")
+
+    assert 200 == httpx.put(f"{server.url}{FILES}/5/a.txt", content=b"x").status_code
+    assert {"5/a.txt"} == stored(root)
 
 
 @pytest.mark.needs("root")
-def test_a_full_disk_is_told_and_leaves_no_half_file(serve, tmp_path):
+def test_a_full_disk_is_told_and_leaves_no_half_file(serve, tmp_path, small_disk):
     """507 with a reason, the older file as it was, and the server goes on."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk], check=True)
-    try:
-        server = serve({"MLFLOW_ARTIFACT_ROOT": str(disk)})
-        httpx.put(f"{server.url}{FILES}/0/a", content=b"whole")
-        full = httpx.put(f"{server.url}{FILES}/0/a", content=bytes(8 << 20))
+    disk = small_disk(tmp_path / "disk")
+    server = serve({"MLFLOW_ARTIFACT_ROOT": str(disk)})
+    httpx.put(f"{server.url}{FILES}/0/a", content=b"whole")
+    full = httpx.put(f"{server.url}{FILES}/0/a", content=bytes(8 << 20))
 
-        assert (507, "RESOURCE_EXHAUSTED") == (full.status_code, full.json()["error_code"])
-        assert {"0/a"} == stored(disk)
-        assert b"whole" == httpx.get(f"{server.url}{FILES}/0/a").content
-        server.stop()
-    finally:
-        subprocess.run(["umount", disk], check=True)
+    assert (507, "RESOURCE_EXHAUSTED") == (full.status_code, full.json()["error_code"])
+    assert {"0/a"} == stored(disk)
+    assert b"whole" == httpx.get(f"{server.url}{FILES}/0/a").content

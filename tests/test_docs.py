@@ -133,7 +133,7 @@ def test_clients_are_tested_with_the_constraints_that_are_published():
 
 def test_the_project_speaks_of_itself_only():
     """No path of one machine and no host of a registry in what is committed."""
-    pattern = "(/work/|/root/|" + "|".join(h + "[.]org" for h in ("pypi", "npmjs", "pythonhosted")) + ")"
+    pattern = "(/(work|root)/|" + "|".join(h + "[.]org" for h in ("pypi", "npmjs", "pythonhosted")) + ")"
     found = subprocess.run(
         ["git", "grep", "-nIE", pattern, "--", ".", ":!tests/test_docs.py", ":!.gitignore"],
         cwd=ROOT, capture_output=True, text=True,

@@ -54,6 +54,17 @@ def test_of_a_database_folder_only_the_database_is_taken_over(tmp_path):
 
 
 @pytest.mark.needs("root")
+def test_a_database_that_was_put_back_is_taken_over(tmp_path):
+    """As root, into a folder that is the server's already."""
+    os.chown(tmp_path, 10001, 10001)
+    (tmp_path / "m.db").write_text("x")
+
+    folders.take_over(tmp_path, 10001, 10001, [tmp_path / "m.db"])
+
+    assert 10001 == (tmp_path / "m.db").stat().st_uid
+
+
+@pytest.mark.needs("root")
 def test_a_link_is_taken_over_and_what_it_points_to_is_not(tmp_path):
     """A tree must not lead the server's root start to other files."""
     (tmp_path / "secret").write_text("x")

@@ -5,7 +5,6 @@ import contextlib
 import os
 import secrets
 import threading
-import time
 
 import httpx
 import pytest
@@ -138,15 +137,9 @@ def test_docker_stop_during_an_upload_loses_nothing(data):
     content = secrets.token_bytes(200_000)
     begun = threading.Event()
 
-    def slowly():
-        for start in range(0, len(content), 10_000):
-            yield content[start : start + 10_000]
-            begun.set()
-            time.sleep(0.1)
-
     with container(*mounts(data)) as started, concurrent.futures.ThreadPoolExecutor() as pool:
         url = f"{started.ready().url}{FILES}/0/slow.bin"
-        upload = pool.submit(httpx.put, url, content=slowly(), timeout=30)
+        upload = pool.submit(running.slow_upload, url, content, begun)
         begun.wait()
 
         assert (0, 200) == (started.stop(), upload.result().status_code)

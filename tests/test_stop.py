@@ -20,17 +20,11 @@ def test_requests_in_flight_are_finished_and_the_exit_is_clean(serve, variables)
     """SIGTERM in the middle of an upload: it is stored whole, then the process exits 0."""
     server = serve(variables)
     content = secrets.token_bytes(300_000)
-    sent = threading.Event()
-
-    def slowly():
-        for start in range(0, len(content), 30_000):
-            yield content[start : start + 30_000]
-            sent.set()
-            time.sleep(0.1)
+    begun = threading.Event()
 
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        upload = pool.submit(httpx.put, f"{server.url}{FILES}/0/slow.bin", content=slowly(), timeout=30)
-        sent.wait()
+        upload = pool.submit(running.slow_upload, f"{server.url}{FILES}/0/slow.bin", content, begun)
+        begun.wait()
         status = server.stop()
 
         assert (0, 200) == (status, upload.result().status_code)

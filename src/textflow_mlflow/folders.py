@@ -64,8 +64,11 @@ def hand_over(folders: list[Path], database_files: list[Path], name: str) -> Non
 
 
 def take_over(folder: Path, uid: int, gid: int, database_files: list[Path]) -> None:
-    """Own the folder last: one that is owned already means that all in it is."""
-    if folder.stat().st_uid == uid:
+    """Own the folder last: one that is owned already means that all in it is.
+
+    Not so beside a database, where a person may have put back a copy of it.
+    """
+    if folder.stat().st_uid == uid and not database_files:
         return
     for path in _below(folder, database_files):
         os.chown(path, uid, gid, follow_symlinks=False)
