@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -106,7 +107,12 @@ def start(command: list[str], folder: Path, variables: Mapping[str, str], url: s
     log = folder / f"server-{secrets.token_hex(4)}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=plain_environ() | dict(variables), cwd=folder, stdout=output, stderr=output
+            command,
+            env=plain_environ() | dict(variables),
+            cwd=folder,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
         )
     try:
         yield Server(url, process, log)
@@ -115,7 +121,9 @@ def start(command: list[str], folder: Path, variables: Mapping[str, str], url: s
             process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(20)
-            process.kill()
+        # The group, since `mlflow server` ends without its gunicorn.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
@@ -171,7 +179,7 @@ def postgresql(folder: Path) -> Iterator[PostgreSQL]:
         wait_until(lambda: found.connect("postgres"), "PostgreSQL start").close()
         yield found
     finally:
-        process.send_signal(2)  # SIGINT: its fast shutdown
+        process.send_signal(signal.SIGINT)  # its fast shutdown
         process.wait(30)
 
 
