@@ -21,7 +21,7 @@ test: .venv/ready .venv-dev/ready ## run every test that this machine can run, a
 lint: .venv-dev/ready ## check the style of Python, shell and Dockerfile
 	.venv-dev/bin/ruff check .
 	.venv-dev/bin/ruff format --check .
-	.venv-dev/bin/shellcheck deployment/mlflow/*.sh .ci/run
+	.venv-dev/bin/shellcheck deployment/mlflow/*.sh .ci/run requirements/lock
 	.venv-dev/bin/hadolint deployment/mlflow/Dockerfile
 
 image: ## build the container image textflow-mlflow
@@ -36,18 +36,16 @@ lock: .venv-dev/ready ## resolve requirements/*.in anew into hash-locked *.txt
 clean: ## remove the environments; data stay
 	rm -rf .venv .venv-dev
 
-# Both locks are for this one version.
+# Both locks are for this one version; Debian keeps ensurepip, which venv needs, in another package.
 define need-python
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
-		echo 'error: this needs Python 3.11, and "$(PYTHON)" is not that' >&2; \
+	@"$(PYTHON)" -c 'import sys, ensurepip; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo 'error: this needs Python 3.11 with venv, and "$(PYTHON)" is not that' >&2; \
 		echo 'hint: sudo apt-get install python3.11-venv, or make PYTHON=/path/to/python3.11' >&2; exit 1; }
 endef
 
 .venv/ready: requirements/build.txt requirements/server.txt pyproject.toml
 	$(need-python)
-	@"$(PYTHON)" -m venv --clear .venv || { \
-		echo 'error: this Python makes no environment' >&2; \
-		echo 'hint: sudo apt-get install python3.11-venv, or make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@"$(PYTHON)" -m venv --clear .venv
 	@echo 'textflow-mlflow: installing what the server needs into .venv' >&2
 	@.venv/bin/python $(PIP_INSTALL) $(LOCKED) -r requirements/build.txt -r requirements/server.txt
 	@.venv/bin/python $(PIP_INSTALL) --no-build-isolation --editable .

@@ -1,5 +1,6 @@
 """What tests share: servers to start, and what this machine cannot offer, named at the end."""
 
+import contextlib
 import functools
 import os
 import shutil
@@ -86,7 +87,7 @@ def bucket_url(tmp_path_factory):
 @pytest.fixture
 def serve(tmp_path):
     """Start servers with the given variables; they end with the test."""
-    with running.contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
         yield lambda variables=(), *flags, folder=tmp_path: stack.enter_context(
             running.server(folder, dict(variables), *flags)
         )

@@ -92,7 +92,7 @@ def test_it_listens_on_this_machine_only_and_is_hardened(clone):
     port = running.free_port()
     compose(clone, "up", "--build", "--wait", MLFLOW_HOST_PORT=str(port))
     name = compose(clone, "ps", "--quiet").strip()
-    inspected = json.loads(running.subprocess.check_output(["docker", "inspect", name]))[0]
+    inspected = json.loads(subprocess.check_output(["docker", "inspect", name]))[0]
 
     assert [{"HostIp": "127.0.0.1", "HostPort": str(port)}] == inspected["HostConfig"]["PortBindings"][
         "5000/tcp"

@@ -7,13 +7,12 @@ import sqlite3
 import subprocess
 import sys
 
+import httpx
 import pytest
 import sqlalchemy
 
 from textflow_mlflow import database
 from textflow_mlflow.errors import EXIT_DATABASE, UserError
-
-from . import running
 
 ROOT = "mlflow-artifacts:/"
 
@@ -129,7 +128,7 @@ def test_the_registry_may_have_a_database_of_its_own(serve, tmp_path):
     """MLFLOW_REGISTRY_STORE_URI: models go there and nowhere else."""
     server = serve({"MLFLOW_REGISTRY_STORE_URI": f"sqlite:///{tmp_path}/registry.db"})
 
-    made = running.httpx.post(f"{server.url}/api/2.0/mlflow/registered-models/create", json={"name": "m"})
+    made = httpx.post(f"{server.url}/api/2.0/mlflow/registered-models/create", json={"name": "m"})
 
     assert 200 == made.status_code
     assert [("m",)] == run(f"sqlite:///{tmp_path}/registry.db", "SELECT name FROM registered_models")

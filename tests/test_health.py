@@ -1,5 +1,7 @@
 """The health check finds the server whatever way it was told its address."""
 
+import subprocess
+
 import pytest
 
 from textflow_mlflow import health
@@ -53,6 +55,6 @@ def test_it_answers_where_other_settings_need_a_flag():
     """It reads host and port and no more, and asks past a proxy."""
     variables = {"MLFLOW_SERVE_ARTIFACTS": "false", "MLFLOW_PORT": "1", "http_proxy": "http://127.0.0.1:2"}
     environ = running.plain_environ() | variables
-    done = running.subprocess.run([*running.COMMAND, "health"], env=environ, capture_output=True, text=True)
+    done = subprocess.run([*running.COMMAND, "health"], env=environ, capture_output=True, text=True)
 
     assert (1, True) == (done.returncode, "http://127.0.0.1:1/health does not answer" in done.stderr)

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import os
 import secrets
+import subprocess
 import threading
 
 import httpx
@@ -193,7 +194,7 @@ def test_the_labels_say_what_it_is():
 def test_it_stays_small():
     """At most 400 MB, and 150 MB as a registry stores it."""
     size = int(docker("inspect", "--format", "{{.Size}}", IMAGE).stdout)
-    packed = running.subprocess.run(
+    packed = subprocess.run(
         f"docker save {IMAGE} | gzip -6 | wc -c", shell=True, capture_output=True, check=True
     )
 

@@ -3,6 +3,8 @@
 import contextlib
 import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import httpx
 import pytest
@@ -151,7 +153,7 @@ def test_shell_scripts_and_dockerfile_are_clean():
         ROOT / ".ci" / "run",
         ROOT / "requirements" / "lock",
     ]
-    programs = running.Path(running.sys.executable).parent
+    programs = Path(sys.executable).parent
 
     for command in (["shellcheck", *scripts], ["hadolint", SCRIPT.with_name("Dockerfile")]):
         done = subprocess.run([programs / command[0], *command[1:]], capture_output=True, text=True)

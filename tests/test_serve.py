@@ -80,6 +80,15 @@ def test_mlflow_is_handed_what_its_own_server_command_hands_it(monkeypatch):
         ({}, 1),
         ({"MLFLOW_WORKERS": "8"}, 1),
         ({"MLFLOW_BACKEND_STORE_URI": "postgresql://db/m", "MLFLOW_WORKERS": "8"}, 8),
+        (
+            {
+                "MLFLOW_BACKEND_STORE_URI": "postgresql://db/m",
+                "MLFLOW_REGISTRY_STORE_URI": "sqlite:////data/registry.db",
+                "MLFLOW_WORKERS": "8",
+            },
+            1,
+        ),
+        ({"MLFLOW_ARTIFACTS_ONLY": "true", "MLFLOW_WORKERS": "8"}, 8),
         ({"MLFLOW_BACKEND_STORE_URI": "postgresql://db/m"}, min(4, len(os.sched_getaffinity(0)))),
     ],
 )

@@ -54,7 +54,7 @@ def _leave(*_: Any) -> None:
 
 def process_count(settings: Settings) -> int:
     """One on SQLite, whose file one process owns; one a core, at most 4, on PostgreSQL."""
-    if settings.database_file and not settings.artifacts_only:
+    if settings.database_files():
         return 1
     return settings.workers or min(4, len(os.sched_getaffinity(0)))
 

@@ -213,11 +213,6 @@ class Settings:
         return list(dict.fromkeys(path for uri in uris if (path := sqlite_path(uri))))
 
     @property
-    def database_file(self) -> Path | None:
-        """The SQLite file; None on PostgreSQL."""
-        return sqlite_path(self.backend_store_uri)
-
-    @property
     def artifacts_folder(self) -> Path | None:
         """The folder that holds the artifacts; None when it is a bucket or artifacts are not served."""
         return folder_path(self.artifacts_destination) if self.serve_artifacts else None
@@ -362,7 +357,7 @@ def _doubts(settings: Settings) -> list[Problem]:
                 "leave it at mlflow-artifacts:/ so that clients send artifacts to the server",
             )
         )
-    if settings.database_file and (settings.workers or 1) > 1:
+    if settings.database_files() and (settings.workers or 1) > 1:
         doubts.append(
             Problem(
                 f"MLFLOW_WORKERS={settings.workers} is ignored: one process owns a SQLite file",

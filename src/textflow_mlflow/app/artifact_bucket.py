@@ -61,7 +61,7 @@ def _stored(path: str) -> "Blob | None":
 
 
 def _piece(blob: "Blob", start: int) -> bytes:
-    """Of the object as it was when it was found, even if it has been replaced since."""
+    """Of the object that was found; an error, never a mixture, if another has taken its place."""
     if blob.size == 0:
         return b""
     end = min(start + PIECE_BYTES, blob.size) - 1
